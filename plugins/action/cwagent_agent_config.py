@@ -277,7 +277,7 @@ class ActionModule(AwsAction, HostAction):
         self._task.args = options_for_host(options, AWS_OPTIONS)
         _check_times(options)
         result: dict[str, Any] = HostAction.run(self, None, variables)
-        if "stdout" in result:  # facts, which have the time of the host
+        if "stdout" in result:  # the facts, with the time of the host, which is compared with this one
             result["read_at"] = int(time.time())
         return judge_result(result, variables["inventory_hostname"]) if options.get("watch") else result
 

@@ -187,7 +187,7 @@ class Arrivals:
         for each in (result for page in pages for result in page["MetricDataResults"]):
             if each["StatusCode"] not in ("Complete", "PartialData"):
                 error = CwagentError(f"Could not read the newest data of servers in {region}: {each['StatusCode']}")
-                self._note("the newest data of servers", _DATA, region, error)
+                self._keep_reason("the newest data of servers", _DATA, region, error)
             times = [int(one.timestamp()) for one in each["Timestamps"]]
             metric = asked[each["Id"]]
             if times:
@@ -288,12 +288,13 @@ class Arrivals:
         try:
             return read(*arguments)
         except CwagentError as error:
-            self._note(what, action, region, error)
+            self._keep_reason(what, action, region, error)
         except MALFORMED:
-            self._note(what, action, region, unreadable(f"read {what} in {region}", action))
+            self._keep_reason(what, action, region, unreadable(f"read {what} in {region}", action))
         return None
 
-    def _note(self, what: str, action: str, region: str, error: CwagentError) -> None:
+    def _keep_reason(self, what: str, action: str, region: str, error: CwagentError) -> None:
+        """Keep the reason of a read that failed. :param what: a noun phrase for the data that was to be read."""
         found, place = Unread(what, action, region, str(error)), (action.partition(":")[0], region)
         is_denied = isinstance(error, AwsApiError) and error.code in DENIED_CODES
         with self._lock:
@@ -348,7 +349,7 @@ def wait_for_data(
     reasons: dict[str, str] = {}
     while waiting:
         newest = arrivals.find_newest([each.series for each in waiting.values()], AHEAD_SECONDS, BEHIND_SECONDS)
-        reasons = arrivals.take_errors()
+        reasons = arrivals.take_errors()  # what is left are denials
         for host, each in list(waiting.items()):
             seen, denial = newest.get(each.series, 0), arrivals.reasons.get(("cloudwatch", each.series.region))
             if seen >= each.begin:
@@ -362,8 +363,8 @@ def wait_for_data(
             break
     for host, each in waiting.items():
         reason = reasons.get(each.series.region)
-        seen = newest.get(each.series, 0)
-        found[host] = Proof(failure=f"{NOT_KNOWN}{reason}." if reason else each.describe_failure(seen))
+        missing = each.describe_failure(newest.get(each.series, 0))
+        found[host] = Proof(failure=f"{NOT_KNOWN}{reason}." if reason else missing)
     return found
 
 

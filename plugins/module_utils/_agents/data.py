@@ -291,6 +291,24 @@ def _place(part: ExpectedMetric | ExpectedLog) -> tuple[object, ...]:
 # -- The data that has arrived --
 
 
+@dataclass(frozen=True)
+class Times:
+    """The time of AWS, in Unix seconds. :param ahead: how far the clock of a server is ahead of it, in seconds."""
+
+    now: int
+    ahead: int
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the clock of the server is so wrong that this is reported."""
+        return abs(self.ahead) > _WRONG_CLOCK_SECONDS
+
+    @property
+    def of_data(self) -> int:
+        """The time that new data of the server should have. For a clock that is very wrong, it is the time of AWS."""
+        return self.now if self.is_wrong else self.now + self.ahead
+
+
 def judge_data(server: Server, expectation: Expectation, listed: Listed, now: int, here: int) -> Server:
     """Return a server with the findings on its data.
 
@@ -311,24 +329,6 @@ def judge_data(server: Server, expectation: Expectation, listed: Listed, now: in
         server = replace(server, newest=newest, data_age=max(0, times.of_data - newest))
     server = server.adding(*_quiet_logs(logs, listed, times.of_data))
     return server if metric is None else _judge_metric(server, expectation, metric, listed, times)
-
-
-@dataclass(frozen=True)
-class Times:
-    """The time of AWS, in Unix seconds. :param ahead: how far the clock of a server is ahead of it, in seconds."""
-
-    now: int
-    ahead: int
-
-    @property
-    def is_wrong(self) -> bool:
-        """Whether the clock of the server is so wrong that this is reported."""
-        return abs(self.ahead) > _WRONG_CLOCK_SECONDS
-
-    @property
-    def of_data(self) -> int:
-        """The time with which the server sends data now. It is right if its clock is too wrong."""
-        return self.now if self.is_wrong else self.now + self.ahead
 
 
 def _judge_metric(

@@ -103,25 +103,33 @@ class Aws(Gateway):
     def _record_server_time(self, answer: dict[str, Any]) -> dict[str, Any]:
         # A proxy can replace the date with one in another format, or drop it. That must not make the call fail.
         date = parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
-        with suppress(ValueError, OverflowError, OSError):  # no time has this year
-            self._server_time = datetime.fromtimestamp(mktime_tz(date), timezone.utc) if date else self._server_time
+        if date:
+            with suppress(ValueError, OverflowError, OSError):  # no time has this year
+                self._server_time = datetime.fromtimestamp(mktime_tz(date), timezone.utc)
         return answer
 
     def call(self, action: str, description: str, max_attempts: int = MAX_ATTEMPTS, **arguments: Any) -> dict[str, Any]:
         service, operation = action.split(":")
         try:
             method = getattr(self.client(service, max_attempts), xform_name(operation))
-            return _Answer(self._record_server_time(method(**arguments)), unreadable(description, action))
+            return self._receive(method, arguments, unreadable(description, action))
         except ClientError as error:
             given = error.response["Error"]
             raise self._api_error(given.get("Code"), given.get("Message"), description, action) from error
-        except ResponseParserError:
-            # botocore quotes the answer, which can contain a secret.
-            raise unreadable(description, action) from None
         except BotoCoreError as error:
             raise _transport_error(error, description, action) from error
-        except MALFORMED:
-            raise unreadable(description, action) from None
+
+    def _receive(
+        self, method: Callable[..., dict[str, Any]], arguments: dict[str, Any], malformed: CwagentError
+    ) -> dict[str, Any]:
+        """Make a call. :param malformed: the error for an answer that is not in the format of AWS."""
+        try:
+            return _Answer(self._record_server_time(method(**arguments)), malformed)
+        except (BotoCoreError, ClientError):
+            raise
+        except (ResponseParserError, *MALFORMED):
+            # botocore quotes the answer, which can contain a secret, or takes a part of it for granted.
+            raise malformed from None
 
     def _renew_credentials(self) -> None:
         """boto3 renews the credentials of a role by itself, and others do not change during a run."""

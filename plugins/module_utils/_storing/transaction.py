@@ -388,7 +388,8 @@ class Transaction:
                     self._release(URGENT_SECONDS)
                 finally:
                     self._source.cancel()
-        except Exception as error:  # noqa: BLE001  whatever it is, somebody must learn that the permission is left
+        except Exception as error:  # noqa: BLE001
+            # Libraries, plug-ins and mistakes can raise anything. This sentence is the only trace of what is left.
             reason = error if isinstance(error, CwagentError) else f"{type(error).__name__}."
             until = (self._report.window or {}).get("deadline")
             deadline = f" AWS denies writing from {until} on." if until else ""
